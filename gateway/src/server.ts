@@ -209,6 +209,7 @@ export async function createServer(deps: {
       "x-ratelimit-reset-requests",
       "retry-after",
       "idempotent-replayed",
+      "x-next-cursor",
       "grpc-status",
       "grpc-message",
       "grpc-status-details-bin",

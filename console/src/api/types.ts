@@ -382,13 +382,13 @@ export type UpdateWebhookResponse = { readonly webhook: Webhook | null; };
 export type Usage = { readonly prompt_tokens: number; readonly completion_tokens: number; readonly total_tokens: number; };
 
 /** Sum of the usage that has the same day, user, model and credential, as far as `group_by` names them. */
-export type UsageGroup = { readonly day: string; readonly user_id: string; readonly model: string; readonly token_id: string; readonly requests: number; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number; readonly estimated_tokens: number; };
+export type UsageGroup = { readonly day: string; readonly user_id: string; readonly model: string; readonly token_id: string; readonly requests: number; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number; readonly estimated_tokens: number; readonly key_name: string; readonly priced: boolean; };
 
-/** Usage of one model by one credential on one day. */
-export type UsageRow = { readonly day: string; readonly model: string; readonly token_id: string; readonly requests: number; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number; readonly estimated_tokens: number; };
+/** Sum of the usage that has the same day, model and credential, as far as `group_by` names them. */
+export type UsageRow = { readonly day: string; readonly model: string; readonly token_id: string; readonly requests: number; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number; readonly estimated_tokens: number; readonly key_name: string; readonly priced: boolean; };
 
 /** Sum of usage. */
-export type UsageTotal = { readonly requests: number; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number; readonly estimated_tokens: number; };
+export type UsageTotal = { readonly requests: number; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number; readonly estimated_tokens: number; readonly priced: boolean; };
 
 /** Account of a person or program. Never contains the password or its hash. */
 export type User = { readonly id: string; readonly email: string; readonly name: string; readonly role: string; readonly is_active: boolean; readonly created_at: string | null; readonly updated_at: string | null; readonly limits: AccountLimits | null; readonly spent_usd: number; };
@@ -841,7 +841,7 @@ export interface Operations {
   };
   readonly "GET /v1/usage": {
     readonly path: undefined;
-    readonly query: { readonly start?: string; readonly end?: string; };
+    readonly query: { readonly start?: string; readonly end?: string; readonly group_by?: readonly ("day" | "model" | "credential")[]; };
     readonly body: undefined;
     readonly data: GetUsageResponse;
   };

@@ -22,6 +22,7 @@ import { takeJsonBodies } from "../http/json-bodies.ts";
 import { type AnswerHead, passReplayed } from "../http/replayed.ts";
 import { sendEventStream } from "../http/sse.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
+import { csvWriter, wantsCsv } from "./csv.ts";
 import { type JsonWriter, JsonWriters } from "./json-writer.ts";
 import { type Binding, type Route, routesOf } from "./routes.ts";
 
@@ -105,6 +106,8 @@ function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, othe
   const write = responseWriter(binding, writers);
   const status = binding.surface.successStatus || 200;
   const raw = rawBody(binding);
+  const { csvField } = binding.surface;
+  const writeCsv = csvField === "" ? undefined : csvWriter(method.output, csvField);
   const rule = admissionRule(method);
   return async (call) => {
     const { request, reply, caller, signal } = call;
@@ -116,6 +119,16 @@ function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, othe
       reply.header("content-type", "text/plain; charset=utf-8");
       reply.header("content-disposition", `attachment; filename="${raw.name}"`);
       return reply.code(status).send(raw.read(answer.message));
+    }
+    if (writeCsv !== undefined) {
+      const varies = [reply.getHeader("vary"), "accept"].filter((name) => name !== undefined);
+      reply.header("vary", varies.join(", "));
+      if (wantsCsv(request.headers.accept)) {
+        const { text, nextCursor } = writeCsv(write(answer.message));
+        if (nextCursor !== "") reply.header("x-next-cursor", nextCursor);
+        reply.header("content-disposition", `attachment; filename="${csvField}.csv"`);
+        return reply.code(status).header("content-type", "text/csv; charset=utf-8").send(text);
+      }
     }
     const data = JSON.stringify(write(answer.message));
     reply.code(status).header("content-type", "application/json; charset=utf-8");

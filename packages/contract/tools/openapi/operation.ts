@@ -43,6 +43,12 @@ function rawMedia({ method, surface }: Route, { schemas }: OperationContext): Me
   return { schema, example: exampleOf(schema, schemas.components, field.name) };
 }
 
+/** A table without rows: its header line. */
+function csvMedia({ method, surface }: Route): MediaType {
+  const columns = fieldAt(method.output, surface.csvField).message?.fields ?? [];
+  return { schema: { type: "string" }, example: `${columns.map(({ name }) => name).join(",")}\r\n` };
+}
+
 /** Schema and example describe one event: the JSON of a `data:` line. */
 function streamMedia(route: Route, { schemas, resolve }: OperationContext): MediaType {
   const { eventSchema, responseExample } = route.surface;
@@ -63,8 +69,13 @@ function successResponses({ unary, stream }: Endpoint, context: OperationContext
     responses[successStatus(unary)] = {
       description: descriptionOf(unary.method.output) ?? "Success.",
       content:
-        // While the option is new, the generated code does not know it.
-        unary.surface.rawField ? { "text/plain": rawMedia(unary, context) } : { "application/json": unaryMedia(unary, context) },
+        // While an option is new, the generated code does not know it.
+        unary.surface.rawField
+          ? { "text/plain": rawMedia(unary, context) }
+          : {
+              "application/json": unaryMedia(unary, context),
+              ...(unary.surface.csvField ? { "text/csv": csvMedia(unary) } : {}),
+            },
     };
   }
   if (stream !== undefined) {

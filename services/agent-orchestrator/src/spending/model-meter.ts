@@ -69,6 +69,7 @@ export function createModelMeter(deps: {
             completionTokens: charge.completion_tokens,
             costMicros: costMicros(price, charge),
             estimatedTokens: charge.estimated_tokens,
+            unpricedRequests: price === undefined ? charge.requests : 0,
           });
           return charge;
         },

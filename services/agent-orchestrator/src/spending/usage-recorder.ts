@@ -17,11 +17,15 @@ interface Sum {
   completionTokens: number;
   costMicros: number;
   estimatedTokens: number;
+  /** Requests of a model without a price. */
+  unpricedRequests: number;
   /** How often auth refused it when it was sent alone. */
   tries?: number;
 }
 
-const countNames = ["requests", "promptTokens", "completionTokens", "costMicros", "estimatedTokens"] as const;
+const countNames = ["requests", "promptTokens", "completionTokens", "costMicros", "estimatedTokens", "unpricedRequests"] as const;
+
+type OptionalCount = "requests" | "estimatedTokens" | "unpricedRequests";
 
 /** The key of a sum. */
 function keyOf({ userId, tokenId, model }: Pick<Sum, "userId" | "tokenId" | "model">): string {
@@ -39,6 +43,7 @@ function recordOf({ userId, tokenId, model, ...counts }: Sum) {
     completionTokens: BigInt(counts.completionTokens),
     costMicros: BigInt(counts.costMicros),
     estimatedTokens: BigInt(counts.estimatedTokens),
+    unpricedRequests: BigInt(counts.unpricedRequests),
   };
 }
 
@@ -84,8 +89,8 @@ export class UsageRecorder {
    * Adds a model call, with the number of requests that it took. A count that cannot be one, such as a fraction, is
    * changed to the nearest that can, and logged.
    */
-  add(call: Omit<Sum, "requests" | "tries" | "estimatedTokens"> & Partial<Pick<Sum, "requests" | "estimatedTokens">>): void {
-    const given = { requests: 1, estimatedTokens: 0, ...call };
+  add(call: Omit<Sum, OptionalCount | "tries"> & Partial<Pick<Sum, OptionalCount>>): void {
+    const given = { requests: 1, estimatedTokens: 0, unpricedRequests: 0, ...call };
     const usage = {
       ...given,
       requests: bounded(given.requests),
@@ -93,6 +98,7 @@ export class UsageRecorder {
       completionTokens: bounded(given.completionTokens),
       costMicros: bounded(given.costMicros),
       estimatedTokens: bounded(given.estimatedTokens),
+      unpricedRequests: bounded(given.unpricedRequests),
     };
     if (countNames.some((name) => usage[name] !== given[name])) {
       const { userId: user_id, tokenId: token_id, model, ...counts } = given;
@@ -116,6 +122,7 @@ export class UsageRecorder {
       sum.completionTokens = Math.min(Number.MAX_SAFE_INTEGER, sum.completionTokens + usage.completionTokens);
       sum.costMicros = Math.min(Number.MAX_SAFE_INTEGER, sum.costMicros + usage.costMicros);
       sum.estimatedTokens = Math.min(Number.MAX_SAFE_INTEGER, sum.estimatedTokens + usage.estimatedTokens);
+      sum.unpricedRequests = Math.min(Number.MAX_SAFE_INTEGER, sum.unpricedRequests + usage.unpricedRequests);
     }
     this.#timer ??= setTimeout(() => void this.flush(), this.#flushMs).unref();
   }

@@ -26,6 +26,7 @@ function usageOf(record: UsageRecord): Usage {
     completionTokens: countOf(record.completionTokens),
     costMicros: countOf(record.costMicros),
     estimatedTokens: countOf(record.estimatedTokens),
+    unpricedRequests: countOf(record.unpricedRequests),
   };
 }
 

@@ -3,7 +3,7 @@ import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
-import { listUsage } from "../store/usage.ts";
+import { listUsage, ownGroups } from "../store/usage.ts";
 import { absent, reportUsage, type UsageSums, usageGroups } from "../store/usage-report.ts";
 import { decodeUsageCursor, encodeUsageCursor } from "../usage-cursor.ts";
 import type { AuthDeps } from "./deps.ts";
@@ -31,40 +31,44 @@ function daysOf(request: { start: string; end: string }): { start: string; end: 
   throw fail(ErrorReason.INVALID_REQUEST, words, { param: "start" });
 }
 
-function countsOf({ requests, promptTokens, completionTokens, estimatedTokens, costMicros }: UsageSums) {
+function countsOf({ requests, promptTokens, completionTokens, estimatedTokens, costMicros, unpricedRequests }: UsageSums) {
   return {
     requests: BigInt(requests),
     promptTokens: BigInt(promptTokens),
     completionTokens: BigInt(completionTokens),
     estimatedTokens: BigInt(estimatedTokens),
     costUsd: costMicros / 1e6,
+    priced: unpricedRequests === 0,
   };
 }
 
 /** Handlers for usage: of the caller's own tokens, and of all users for admins. */
 export function usageHandlers({ pool, users }: Pick<AuthDeps, "pool" | "users">): ServiceImpl<typeof UsageService> {
   return {
-    async getUsage({ start, end }, ctx) {
+    async getUsage({ start, end, groupBy }, ctx) {
       const { userId, tokenId, tokenType } = requireIdentity(ctx);
       const query = {
         userId,
         tokenId: tokenType === TokenType.API_KEY ? tokenId : undefined,
         start: dayOf(start, "start"),
         end: dayOf(end, "end"),
+        groupBy: ownGroups.filter((name) => groupBy.length === 0 || groupBy.includes(name)),
       };
       const rows = await users.as(userId, (db) => listUsage(db, query));
       const total = { requests: 0n, promptTokens: 0n, completionTokens: 0n, estimatedTokens: 0n };
       let micros = 0;
-      const usage = rows.map(({ day, tokenId, model, ...sums }) => {
+      let priced = true;
+      const usage = rows.map(({ day, tokenId, keyName, model, ...sums }) => {
         const counts = countsOf(sums);
         total.requests += counts.requests;
         total.promptTokens += counts.promptTokens;
         total.completionTokens += counts.completionTokens;
         total.estimatedTokens += counts.estimatedTokens;
         micros += sums.costMicros;
-        return { day, tokenId, model, ...counts };
+        priced &&= counts.priced;
+        return { day, tokenId, keyName, model, ...counts };
       });
-      return { usage, total: { ...total, costUsd: micros / 1e6 } };
+      return { usage, total: { ...total, costUsd: micros / 1e6, priced } };
     },
 
     async listAllUsage(request) {
@@ -74,11 +78,12 @@ export function usageHandlers({ pool, users }: Pick<AuthDeps, "pool" | "users">)
       const groupBy = usageGroups.filter(isGrouped);
       const after = decodeUsageCursor(groupBy, cursor);
       const report = await reportUsage(pool, { ...daysOf(request), userId, groupBy, after, limit });
-      const usage = report.rows.map(({ day, userId, model, tokenId, ...sums }) => ({
+      const usage = report.rows.map(({ day, userId, model, tokenId, keyName, ...sums }) => ({
         day: isGrouped("day") ? day : "",
         userId: userId === absent.userId ? "" : userId,
         model,
         tokenId: tokenId === absent.tokenId ? "" : tokenId,
+        keyName,
         ...countsOf(sums),
       }));
       const nextCursor = report.next === undefined ? "" : encodeUsageCursor(groupBy, report.next);

@@ -1,4 +1,5 @@
 import type { Queryable } from "@turnwright/platform/postgres/pool";
+import { keyNameSql } from "./usage.ts";
 
 /** The columns by which a report may tell rows apart. */
 export const usageGroups = ["day", "user", "model", "credential"] as const;
@@ -25,11 +26,19 @@ export interface UsageSums {
   readonly completionTokens: number;
   readonly costMicros: number;
   readonly estimatedTokens: number;
+  readonly unpricedRequests: number;
 }
 
 /** The largest number that is read back exactly. */
 const most = "9007199254740991";
-const counts = ["requests", "prompt_tokens", "completion_tokens", "cost_micros", "estimated_tokens"] as const;
+const counts = [
+  "requests",
+  "prompt_tokens",
+  "completion_tokens",
+  "cost_micros",
+  "estimated_tokens",
+  "unpriced_requests",
+] as const;
 const sums = (prefix: string) =>
   counts.map((name) => `least(${most}, coalesce(sum(${name}), 0))::bigint as ${prefix}${name}`).join(", ");
 
@@ -63,14 +72,17 @@ function reportSql(groupBy: readonly UsageGroupName[], isFirst: boolean): string
       group by ${grouped.join(", ")}
       order by ${grouped.map((column) => `${column} desc`).join(", ")} limit $4
     )
-    select page.day::text as day, user_id, model, token_id, ${counts.join(", ")},
+    select page.day::text as day, user_id, model, token_id, ${keyNameSql("page.token_id")} as key_name, ${counts.join(", ")},
       ${counts.map((name) => `total_${name}`).join(", ")}
     from total left join page on true
     order by ${order}`;
 }
 
 type Count = (typeof counts)[number];
-type Row = { day: string | null; user_id: string; model: string; token_id: string } & Record<Count | `total_${Count}`, number>;
+type Row = { day: string | null; user_id: string; model: string; token_id: string; key_name: string } & Record<
+  Count | `total_${Count}`,
+  number
+>;
 
 const sumsOf = (row: Row, prefix: "" | "total_"): UsageSums => ({
   requests: row[`${prefix}requests`],
@@ -78,6 +90,7 @@ const sumsOf = (row: Row, prefix: "" | "total_"): UsageSums => ({
   completionTokens: row[`${prefix}completion_tokens`],
   costMicros: row[`${prefix}cost_micros`],
   estimatedTokens: row[`${prefix}estimated_tokens`],
+  unpricedRequests: row[`${prefix}unpriced_requests`],
 });
 
 /**
@@ -95,7 +108,7 @@ export async function reportUsage(
     after: UsagePosition | undefined;
     limit: number;
   },
-): Promise<{ rows: (UsagePosition & UsageSums)[]; total: UsageSums; next?: UsagePosition }> {
+): Promise<{ rows: (UsagePosition & UsageSums & { readonly keyName: string })[]; total: UsageSums; next?: UsagePosition }> {
   const { start, end, userId = null, after, limit } = query;
   const position = after === undefined ? [] : [after.day, after.userId, after.model, after.tokenId];
   // One row more than the page shows whether another page follows.
@@ -107,7 +120,18 @@ export async function reportUsage(
     ...position,
   ]);
   const found = rows.flatMap((row) =>
-    row.day === null ? [] : [{ day: row.day, userId: row.user_id, model: row.model, tokenId: row.token_id, ...sumsOf(row, "") }],
+    row.day === null
+      ? []
+      : [
+          {
+            day: row.day,
+            userId: row.user_id,
+            model: row.model,
+            tokenId: row.token_id,
+            keyName: row.key_name,
+            ...sumsOf(row, ""),
+          },
+        ],
   );
   const page = found.slice(0, limit);
   // The sum is in every row, also in the only one of an empty page.

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/usage_service.proto.
  */
 export const file_turnwright_auth_v1_usage_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdXNhZ2Vfc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIpICCg9HZXRVc2FnZVJlcXVlc3QSgAEKBXN0YXJ0GAEgASgJQnG6SG66AWsKEHVzYWdlLnN0YXJ0LmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRJ8CgNlbmQYAiABKAlCb7pIbLoBaQoOdXNhZ2UuZW5kLmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKSJuChBHZXRVc2FnZVJlc3BvbnNlEisKBXVzYWdlGAEgAygLMhwudHVybndyaWdodC5hdXRoLnYxLlVzYWdlUm93Ei0KBXRvdGFsGAIgASgLMh4udHVybndyaWdodC5hdXRoLnYxLlVzYWdlVG90YWwi8QEKCFVzYWdlUm93Eh8KA2RheRgBIAEoCUISukgPcg2SAgoyMDI2LTAxLTMxEiIKBW1vZGVsGAIgASgJQhO6SBByDpICC2dwdC00by1taW5pEhAKCHRva2VuX2lkGAMgASgJEhQKCHJlcXVlc3RzGAQgASgDQgIwAhIZCg1wcm9tcHRfdG9rZW5zGAUgASgDQgIwAhIdChFjb21wbGV0aW9uX3Rva2VucxgGIAEoA0ICMAISIAoIY29zdF91c2QYByABKAFCDrpICxIJSRWMSuoENHE/EhwKEGVzdGltYXRlZF90b2tlbnMYCCABKANCAjACIs8DChNMaXN0QWxsVXNhZ2VSZXF1ZXN0EoQBCgVzdGFydBgBIAEoCUJ1ukhyugFvChRhbGxfdXNhZ2Uuc3RhcnQuZGF0ZRIbbXVzdCBiZSBhIGRheSBhcyBZWVlZLU1NLUREGjp0aGlzID09ICcnIHx8IHRoaXMubWF0Y2hlcygnXlswLTldezR9LVswLTldezJ9LVswLTldezJ9JCcpEoABCgNlbmQYAiABKAlCc7pIcLoBbQoSYWxsX3VzYWdlLmVuZC5kYXRlEhttdXN0IGJlIGEgZGF5IGFzIFlZWVktTU0tREQaOnRoaXMgPT0gJycgfHwgdGhpcy5tYXRjaGVzKCdeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kJykSHgoHdXNlcl9pZBgDIAEoCUIIukgFcgOwAQFIAIgBARI+Cghncm91cF9ieRgEIAMoCUIsukgpkgEmEAQYASIgch5SA2RheVIEdXNlclIFbW9kZWxSCmNyZWRlbnRpYWwSHgoFbGltaXQYBSABKAVCCrpIBxoFGOgHKAFIAYgBARIYCgZjdXJzb3IYBiABKAlCCLpIBXIDGKAfQgoKCF91c2VyX2lkQggKBl9saW1pdCKJAQoUTGlzdEFsbFVzYWdlUmVzcG9uc2USLQoFdXNhZ2UYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuVXNhZ2VHcm91cBItCgV0b3RhbBgCIAEoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVRvdGFsEhMKC25leHRfY3Vyc29yGAMgASgJIoQCCgpVc2FnZUdyb3VwEh8KA2RheRgBIAEoCUISukgPcg2SAgoyMDI2LTAxLTMxEg8KB3VzZXJfaWQYAiABKAkSIgoFbW9kZWwYAyABKAlCE7pIEHIOkgILZ3B0LTRvLW1pbmkSEAoIdG9rZW5faWQYBCABKAkSFAoIcmVxdWVzdHMYBSABKANCAjACEhkKDXByb21wdF90b2tlbnMYBiABKANCAjACEh0KEWNvbXBsZXRpb25fdG9rZW5zGAcgASgDQgIwAhIgCghjb3N0X3VzZBgIIAEoAUIOukgLEglJFYxK6gQ0cT8SHAoQZXN0aW1hdGVkX3Rva2VucxgJIAEoA0ICMAIinAEKClVzYWdlVG90YWwSFAoIcmVxdWVzdHMYASABKANCAjACEhkKDXByb21wdF90b2tlbnMYAiABKANCAjACEh0KEWNvbXBsZXRpb25fdG9rZW5zGAMgASgDQgIwAhIgCghjb3N0X3VzZBgEIAEoAUIOukgLEglJ4XoUrkfh2j8SHAoQZXN0aW1hdGVkX3Rva2VucxgFIAEoA0ICMAIiggEKE1Jlc2VydmVTcGVuZFJlcXVlc3QSIAoOcmVzZXJ2YXRpb25faWQYASABKAlCCLpIBXIDsAEBEicKDWFtb3VudF9taWNyb3MYAiABKANCEDACukgLIgkYgKCUpY0dKAESIAoLdHRsX3NlY29uZHMYAyABKAVCC7pICBoGGICjBSgBIjIKFFJlc2VydmVTcGVuZFJlc3BvbnNlEhoKDmdyYW50ZWRfbWljcm9zGAEgASgDQgIwAiJuChJTZXR0bGVTcGVuZFJlcXVlc3QSIAoOcmVzZXJ2YXRpb25faWQYASABKAlCCLpIBXIDsAEBEjYKBXVzYWdlGAIgASgLMh8udHVybndyaWdodC5hdXRoLnYxLlVzYWdlUmVjb3JkQga6SAPIAQEiFQoTU2V0dGxlU3BlbmRSZXNwb25zZSJTChJSZWNvcmRVc2FnZVJlcXVlc3QSPQoHcmVjb3JkcxgBIAMoCzIfLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVJlY29yZEILukgIkgEFCAEQ6AciFQoTUmVjb3JkVXNhZ2VSZXNwb25zZSKHAgoLVXNhZ2VSZWNvcmQSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBEhcKBW1vZGVsGAMgASgJQgi6SAVyAxj0AxIbCghyZXF1ZXN0cxgEIAEoA0IJMAK6SAQiAigAEiAKDXByb21wdF90b2tlbnMYBSABKANCCTACukgEIgIoABIkChFjb21wbGV0aW9uX3Rva2VucxgGIAEoA0IJMAK6SAQiAigAEh4KC2Nvc3RfbWljcm9zGAcgASgDQgkwArpIBCICKAASIwoQZXN0aW1hdGVkX3Rva2VucxgIIAEoA0IJMAK6SAQiAigAMr0CCgxVc2FnZVNlcnZpY2USkAEKCEdldFVzYWdlEiMudHVybndyaWdodC5hdXRoLnYxLkdldFVzYWdlUmVxdWVzdBokLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2FnZVJlc3BvbnNlIjmQAgGquxgUEgtVU0FHRV9FUlJPUkIFdXNhZ2WwuxgCwrsYBXVzYWdlgtPkkwILEgkvdjEvdXNhZ2USmQEKDExpc3RBbGxVc2FnZRInLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0QWxsVXNhZ2VSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLkxpc3RBbGxVc2FnZVJlc3BvbnNlIjaQAgGquxgUEgtVU0FHRV9FUlJPUkIFYWRtaW6wuxgDgtPkkwIREg8vdjEvYWRtaW4vdXNhZ2UyiAMKDFNwZW5kU2VydmljZRJ9CgxSZXNlcnZlU3BlbmQSJy50dXJud3JpZ2h0LmF1dGgudjEuUmVzZXJ2ZVNwZW5kUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5SZXNlcnZlU3BlbmRSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISfQoLU2V0dGxlU3BlbmQSJi50dXJud3JpZ2h0LmF1dGgudjEuU2V0dGxlU3BlbmRSZXF1ZXN0GicudHVybndyaWdodC5hdXRoLnYxLlNldHRsZVNwZW5kUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEnoKC1JlY29yZFVzYWdlEiYudHVybndyaWdodC5hdXRoLnYxLlJlY29yZFVzYWdlUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5SZWNvcmRVc2FnZVJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvcmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdXNhZ2Vfc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIswCCg9HZXRVc2FnZVJlcXVlc3QSgAEKBXN0YXJ0GAEgASgJQnG6SG66AWsKEHVzYWdlLnN0YXJ0LmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRJ8CgNlbmQYAiABKAlCb7pIbLoBaQoOdXNhZ2UuZW5kLmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRI4Cghncm91cF9ieRgDIAMoCUImukgjkgEgEAMYASIachhSA2RheVIFbW9kZWxSCmNyZWRlbnRpYWwibgoQR2V0VXNhZ2VSZXNwb25zZRIrCgV1c2FnZRgBIAMoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVJvdxItCgV0b3RhbBgCIAEoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVRvdGFsIpwCCghVc2FnZVJvdxIfCgNkYXkYASABKAlCErpID3INkgIKMjAyNi0wMS0zMRIiCgVtb2RlbBgCIAEoCUITukgQcg6SAgtncHQtNG8tbWluaRIQCgh0b2tlbl9pZBgDIAEoCRIUCghyZXF1ZXN0cxgEIAEoA0ICMAISGQoNcHJvbXB0X3Rva2VucxgFIAEoA0ICMAISHQoRY29tcGxldGlvbl90b2tlbnMYBiABKANCAjACEiAKCGNvc3RfdXNkGAcgASgBQg66SAsSCUkVjErqBDRxPxIcChBlc3RpbWF0ZWRfdG9rZW5zGAggASgDQgIwAhIQCghrZXlfbmFtZRgJIAEoCRIXCgZwcmljZWQYCiABKAhCB7pIBGoCEAEizwMKE0xpc3RBbGxVc2FnZVJlcXVlc3QShAEKBXN0YXJ0GAEgASgJQnW6SHK6AW8KFGFsbF91c2FnZS5zdGFydC5kYXRlEhttdXN0IGJlIGEgZGF5IGFzIFlZWVktTU0tREQaOnRoaXMgPT0gJycgfHwgdGhpcy5tYXRjaGVzKCdeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kJykSgAEKA2VuZBgCIAEoCUJzukhwugFtChJhbGxfdXNhZ2UuZW5kLmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRIeCgd1c2VyX2lkGAMgASgJQgi6SAVyA7ABAUgAiAEBEj4KCGdyb3VwX2J5GAQgAygJQiy6SCmSASYQBBgBIiByHlIDZGF5UgR1c2VyUgVtb2RlbFIKY3JlZGVudGlhbBIeCgVsaW1pdBgFIAEoBUIKukgHGgUY6AcoAUgBiAEBEhgKBmN1cnNvchgGIAEoCUIIukgFcgMYoB9CCgoIX3VzZXJfaWRCCAoGX2xpbWl0IokBChRMaXN0QWxsVXNhZ2VSZXNwb25zZRItCgV1c2FnZRgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZUdyb3VwEi0KBXRvdGFsGAIgASgLMh4udHVybndyaWdodC5hdXRoLnYxLlVzYWdlVG90YWwSEwoLbmV4dF9jdXJzb3IYAyABKAkirwIKClVzYWdlR3JvdXASHwoDZGF5GAEgASgJQhK6SA9yDZICCjIwMjYtMDEtMzESDwoHdXNlcl9pZBgCIAEoCRIiCgVtb2RlbBgDIAEoCUITukgQcg6SAgtncHQtNG8tbWluaRIQCgh0b2tlbl9pZBgEIAEoCRIUCghyZXF1ZXN0cxgFIAEoA0ICMAISGQoNcHJvbXB0X3Rva2VucxgGIAEoA0ICMAISHQoRY29tcGxldGlvbl90b2tlbnMYByABKANCAjACEiAKCGNvc3RfdXNkGAggASgBQg66SAsSCUkVjErqBDRxPxIcChBlc3RpbWF0ZWRfdG9rZW5zGAkgASgDQgIwAhIQCghrZXlfbmFtZRgKIAEoCRIXCgZwcmljZWQYCyABKAhCB7pIBGoCEAEitQEKClVzYWdlVG90YWwSFAoIcmVxdWVzdHMYASABKANCAjACEhkKDXByb21wdF90b2tlbnMYAiABKANCAjACEh0KEWNvbXBsZXRpb25fdG9rZW5zGAMgASgDQgIwAhIgCghjb3N0X3VzZBgEIAEoAUIOukgLEglJ4XoUrkfh2j8SHAoQZXN0aW1hdGVkX3Rva2VucxgFIAEoA0ICMAISFwoGcHJpY2VkGAYgASgIQge6SARqAhABIoIBChNSZXNlcnZlU3BlbmRSZXF1ZXN0EiAKDnJlc2VydmF0aW9uX2lkGAEgASgJQgi6SAVyA7ABARInCg1hbW91bnRfbWljcm9zGAIgASgDQhAwArpICyIJGICglKWNHSgBEiAKC3R0bF9zZWNvbmRzGAMgASgFQgu6SAgaBhiAowUoASIyChRSZXNlcnZlU3BlbmRSZXNwb25zZRIaCg5ncmFudGVkX21pY3JvcxgBIAEoA0ICMAIibgoSU2V0dGxlU3BlbmRSZXF1ZXN0EiAKDnJlc2VydmF0aW9uX2lkGAEgASgJQgi6SAVyA7ABARI2CgV1c2FnZRgCIAEoCzIfLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVJlY29yZEIGukgDyAEBIhUKE1NldHRsZVNwZW5kUmVzcG9uc2UiUwoSUmVjb3JkVXNhZ2VSZXF1ZXN0Ej0KB3JlY29yZHMYASADKAsyHy50dXJud3JpZ2h0LmF1dGgudjEuVXNhZ2VSZWNvcmRCC7pICJIBBQgBEOgHIhUKE1JlY29yZFVzYWdlUmVzcG9uc2UirQIKC1VzYWdlUmVjb3JkEhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABARIXCgVtb2RlbBgDIAEoCUIIukgFcgMY9AMSGwoIcmVxdWVzdHMYBCABKANCCTACukgEIgIoABIgCg1wcm9tcHRfdG9rZW5zGAUgASgDQgkwArpIBCICKAASJAoRY29tcGxldGlvbl90b2tlbnMYBiABKANCCTACukgEIgIoABIeCgtjb3N0X21pY3JvcxgHIAEoA0IJMAK6SAQiAigAEiMKEGVzdGltYXRlZF90b2tlbnMYCCABKANCCTACukgEIgIoABIkChF1bnByaWNlZF9yZXF1ZXN0cxgJIAEoA0IJMAK6SAQiAigAMs0CCgxVc2FnZVNlcnZpY2USmAEKCEdldFVzYWdlEiMudHVybndyaWdodC5hdXRoLnYxLkdldFVzYWdlUmVxdWVzdBokLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2FnZVJlc3BvbnNlIkGQAgGquxgcEgtVU0FHRV9FUlJPUkIFdXNhZ2WSAQV1c2FnZbC7GALCuxgFdXNhZ2WC0+STAgsSCS92MS91c2FnZRKhAQoMTGlzdEFsbFVzYWdlEicudHVybndyaWdodC5hdXRoLnYxLkxpc3RBbGxVc2FnZVJlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuTGlzdEFsbFVzYWdlUmVzcG9uc2UiPpACAaq7GBwSC1VTQUdFX0VSUk9SQgVhZG1pbpIBBXVzYWdlsLsYA4LT5JMCERIPL3YxL2FkbWluL3VzYWdlMogDCgxTcGVuZFNlcnZpY2USfQoMUmVzZXJ2ZVNwZW5kEicudHVybndyaWdodC5hdXRoLnYxLlJlc2VydmVTcGVuZFJlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuUmVzZXJ2ZVNwZW5kUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEn0KC1NldHRsZVNwZW5kEiYudHVybndyaWdodC5hdXRoLnYxLlNldHRsZVNwZW5kUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5TZXR0bGVTcGVuZFJlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ6CgtSZWNvcmRVc2FnZRImLnR1cm53cmlnaHQuYXV0aC52MS5SZWNvcmRVc2FnZVJlcXVlc3QaJy50dXJud3JpZ2h0LmF1dGgudjEuUmVjb3JkVXNhZ2VSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3JiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
 
 /**
  * The days to report.
@@ -35,6 +35,13 @@ export type GetUsageRequest = Message<"turnwright.auth.v1.GetUsageRequest"> & {
    * @generated from field: string end = 2;
    */
   end: string;
+
+  /**
+   * Columns of the report: `day`, `model`, `credential`. Empty: all three.
+   *
+   * @generated from field: repeated string group_by = 3;
+   */
+  groupBy: string[];
 };
 
 /**
@@ -73,27 +80,27 @@ export const GetUsageResponseSchema: GenMessage<GetUsageResponse> = /*@__PURE__*
   messageDesc(file_turnwright_auth_v1_usage_service, 1);
 
 /**
- * Usage of one model by one credential on one day.
+ * Sum of the usage that has the same day, model and credential, as far as `group_by` names them.
  *
  * @generated from message turnwright.auth.v1.UsageRow
  */
 export type UsageRow = Message<"turnwright.auth.v1.UsageRow"> & {
   /**
-   * Day in UTC, YYYY-MM-DD.
+   * Day in UTC, YYYY-MM-DD. Empty: all days of the report.
    *
    * @generated from field: string day = 1;
    */
   day: string;
 
   /**
-   * Model name.
+   * Model name. Empty: all models.
    *
    * @generated from field: string model = 2;
    */
   model: string;
 
   /**
-   * UUID of the API key or session.
+   * UUID of the API key or session. Empty: all credentials.
    *
    * @generated from field: string token_id = 3;
    */
@@ -134,6 +141,20 @@ export type UsageRow = Message<"turnwright.auth.v1.UsageRow"> & {
    * @generated from field: int64 estimated_tokens = 8 [jstype = JS_NUMBER];
    */
   estimatedTokens: bigint;
+
+  /**
+   * Name of the API key, as it is now. Empty: a login's session, or all credentials.
+   *
+   * @generated from field: string key_name = 9;
+   */
+  keyName: string;
+
+  /**
+   * Whether every model of these requests had a price: `cost_usd` is the whole cost.
+   *
+   * @generated from field: bool priced = 10;
+   */
+  priced: boolean;
 };
 
 /**
@@ -302,6 +323,20 @@ export type UsageGroup = Message<"turnwright.auth.v1.UsageGroup"> & {
    * @generated from field: int64 estimated_tokens = 9 [jstype = JS_NUMBER];
    */
   estimatedTokens: bigint;
+
+  /**
+   * Name of the API key, as it is now. Empty: a login's session, or all credentials.
+   *
+   * @generated from field: string key_name = 10;
+   */
+  keyName: string;
+
+  /**
+   * Whether every model of these requests had a price: `cost_usd` is the whole cost.
+   *
+   * @generated from field: bool priced = 11;
+   */
+  priced: boolean;
 };
 
 /**
@@ -351,6 +386,13 @@ export type UsageTotal = Message<"turnwright.auth.v1.UsageTotal"> & {
    * @generated from field: int64 estimated_tokens = 5 [jstype = JS_NUMBER];
    */
   estimatedTokens: bigint;
+
+  /**
+   * Whether every model of these requests had a price: `cost_usd` is the whole cost.
+   *
+   * @generated from field: bool priced = 6;
+   */
+  priced: boolean;
 };
 
 /**
@@ -556,6 +598,13 @@ export type UsageRecord = Message<"turnwright.auth.v1.UsageRecord"> & {
    * @generated from field: int64 estimated_tokens = 8 [jstype = JS_NUMBER];
    */
   estimatedTokens: bigint;
+
+  /**
+   * Of the model calls, those of a model without a price.
+   *
+   * @generated from field: int64 unpriced_requests = 9 [jstype = JS_NUMBER];
+   */
+  unpricedRequests: bigint;
 };
 
 /**
@@ -572,8 +621,8 @@ export const UsageRecordSchema: GenMessage<UsageRecord> = /*@__PURE__*/
  */
 export const UsageService: GenService<{
   /**
-   * Read the caller's usage by day, model and credential, newest day first. An API key sees its own usage and that of
-   * its descendants.
+   * Read the caller's usage by day, model and credential, or by some of them, newest day first. An API key sees its own
+   * usage and that of its descendants. `Accept: text/csv` gets the rows as a table.
    *
    * Caller: a login, or an API key with the scope `usage`.
    *
@@ -588,7 +637,8 @@ export const UsageService: GenService<{
   },
   /**
    * Read the usage of all accounts, or of one, in groups and page by page: the newest day first, the order of the other
-   * groups is of no meaning. `total` sums all pages; both change while models are called.
+   * groups is of no meaning. `total` sums all pages; both change while models are called. `Accept: text/csv` gets the
+   * rows of a page as a table.
    *
    * Caller: a login of an admin.
    *

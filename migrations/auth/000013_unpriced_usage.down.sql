@@ -1,0 +1,1 @@
+alter table auth.usage drop column unpriced_requests;
