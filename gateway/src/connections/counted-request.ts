@@ -1,6 +1,6 @@
-import { IncomingMessage } from "node:http";
 import { constants, Http2ServerRequest } from "node:http2";
 import type { Exchange } from "./client-accounts.ts";
+import { IncomingMessage } from "./node-http.ts";
 
 /** A request whose body is counted as it arrives, whichever code reads it. */
 export interface CountedRequest {

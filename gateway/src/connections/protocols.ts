@@ -1,10 +1,11 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
 import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2Session } from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
 import { awaitContinue } from "../http/request-body.ts";
 import type { ClientAccounts } from "./client-accounts.ts";
 import { CountedHttp1Request, CountedHttp2Request } from "./counted-request.ts";
 import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
+import { createServer } from "./node-http.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 import { refuseRequest } from "./refused-requests.ts";
 import { endUnreadStream, isEnding } from "./unread-bodies.ts";

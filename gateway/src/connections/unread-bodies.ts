@@ -1,9 +1,10 @@
-import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { constants } from "node:http2";
 import { Socket } from "node:net";
 import { awaitsContinue } from "../http/request-body.ts";
 import { discard } from "./discarding.ts";
+import { ServerResponse as Http1Response } from "./node-http.ts";
 
 /** Maximum bytes read after a response so that its connection can be reused. */
 const drainBytes = 65_536;
@@ -92,7 +93,7 @@ function withoutConnection(fields: Fields): Fields {
 }
 
 /** HTTP/1.1 responses that leave no unread body before the next request, and no request without its response. */
-export class SettlingResponse extends ServerResponse {
+export class SettlingResponse extends Http1Response {
   /** A later request of the connection has been begun. */
   hasFollower = false;
 

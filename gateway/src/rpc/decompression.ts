@@ -1,14 +1,25 @@
 import { promisify } from "node:util";
-import { brotliDecompress, gunzip } from "node:zlib";
+import { brotliCompress, brotliDecompress, gunzip, gzip } from "node:zlib";
 import type { Compression } from "@connectrpc/connect/protocol";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
 /** Maximum number of concurrent decompressions: more than Node's threads would only hold memory. */
 const maxAtOnce = 4;
 
-/** The supported message encodings. Incoming messages are decompressed by `decompress`, before Connect sees them. */
-export const compressions: Compression[] = [compressionGzip, compressionBrotli];
+type Pack = (plain: Uint8Array) => Promise<Buffer>;
+
+/** An encoding for Connect, which only compresses: incoming messages are plain before Connect sees them. */
+const encoding = (name: string, pack: Pack): Compression => ({
+  name,
+  compress: async (bytes) => new Uint8Array(await pack(bytes)),
+  decompress: async (bytes, limit) => new Uint8Array(await decompress(name, bytes, limit)),
+});
+
+/** The supported message encodings, without connect-node's, which would load its clients. */
+export const compressions: Compression[] = [
+  encoding("gzip", promisify<Uint8Array, Buffer>(gzip)),
+  encoding("br", promisify<Uint8Array, Buffer>(brotliCompress)),
+];
 
 type Unpack = (packed: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>;
 

@@ -1,7 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { type DescMethod, type Message, toBinary } from "@bufbuild/protobuf";
 import type { Compression, UniversalServerResponse } from "@connectrpc/connect/protocol";
-import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { send, sendHead } from "../http/sse.ts";
 import { compressions } from "./decompression.ts";
 
@@ -18,6 +17,12 @@ interface LaterFormat {
 /** A response whose later messages are sent without Connect. */
 export interface LaterMessages extends LaterFormat {
   readonly messages: AsyncIterator<Message>;
+}
+
+/** Sends a whole response by connect-node, which the first such response loads. */
+async function sendWhole(response: UniversalServerResponse, raw: ServerResponse): Promise<void> {
+  const { universalResponseToNodeResponse } = await import("@connectrpc/connect-node");
+  await universalResponseToNodeResponse(response, raw);
 }
 
 async function* continued(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -40,13 +45,13 @@ export async function sendFirst(
 ): Promise<LaterMessages | undefined> {
   const body = response.body?.[Symbol.asyncIterator]();
   if (body === undefined) {
-    await universalResponseToNodeResponse(response, raw);
+    await sendWhole(response, raw);
     return undefined;
   }
   const first = await body.next();
   const messages = first.done ? undefined : later();
   if (first.done || messages === undefined) {
-    await universalResponseToNodeResponse({ ...response, body: continued(first, body) }, raw);
+    await sendWhole({ ...response, body: continued(first, body) }, raw);
     return undefined;
   }
   const encoding = response.header?.get("grpc-encoding") ?? response.header?.get("connect-content-encoding");

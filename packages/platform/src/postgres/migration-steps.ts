@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type MigrationBuilder, runner } from "node-pg-migrate";
+import type { MigrationBuilder } from "node-pg-migrate";
 import type pg from "pg";
 import { schemaLocks } from "../../../../migrations/schemas.ts";
 import { withRolePrefix } from "./service-roles.ts";
@@ -20,6 +20,8 @@ export async function runMigrations(options: {
   log: (detail: string) => void;
 }): Promise<string[]> {
   const { client, schema, direction, dir, log } = options;
+  // Most starts find nothing to migrate, and need not load the runner.
+  const { runner } = await import("node-pg-migrate");
   const names: string[] = [];
   const loader = loaderFor(options.rolePrefix);
   while (names.length < options.count) {
