@@ -42,10 +42,11 @@ export function describeNewMessages(running: () => Running): void {
 
     test("are retried once, as one new run with the same message, however often and under whatever key it is asked", async () => {
       const { call, send, model, effects } = running();
+      const parts = [{ type: "image", image_url: "data:image/png;base64,QUJD" }];
       model.reply({
         calls: [{ id: "p", name: "http_request", arguments: JSON.stringify({ url: effects.url, method: "POST" }) }],
       });
-      const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Retry me" })).data.run;
+      const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Retry me", parts })).data.run;
       expect((await call("GET", `/v1/runs/${id}/wait`)).data.run.status).toBe("waiting");
       const early = await call("POST", `/v1/runs/${id}/retry`, {});
       expect([early.status, early.error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);

@@ -1,6 +1,8 @@
+import type { MessagePart } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { notFound } from "./cancel-run.ts";
+import { type PartRow, toPart } from "./message-parts.ts";
 import { agentOfRun } from "./runs.ts";
 
 /**
@@ -8,15 +10,17 @@ import { agentOfRun } from "./runs.ts";
  * run or in the one that began it, and has the time of that transaction.
  */
 const retrySql = `
+with stored as (
+  select m.content, m.parts from runs r join messages m on m.conversation_id = r.conversation_id
+  where r.run_id = $1 and r.user_id = $2 and m.role = 'user' and m.created_at in (r.created_at, (
+    select e.created_at from run_events e where e.run_id = r.run_id and e.seq = 1 and e.type = 'started'
+  ))
+  order by m.sequence_number desc limit 1
+)
 select r.conversation_id, r.status, r.deadline_seconds, ${agentOfRun} as agent,
   coalesce(nullif(r.model, ''), r.state ->> 'model', '') as model,
-  coalesce(r.input, (
-    select m.content from messages m
-    where m.conversation_id = r.conversation_id and m.role = 'user' and m.created_at in (r.created_at, (
-      select e.created_at from run_events e where e.run_id = r.run_id and e.seq = 1 and e.type = 'started'
-    ))
-    order by m.sequence_number desc limit 1
-  )) as message,
+  coalesce(r.input, (select content from stored)) as message,
+  case when r.input is null then (select parts from stored) else r.input_parts end as parts,
   r.state ->> 'trial' is not null as is_trial,
   exists (select from runs o where o.run_id = $3 and o.user_id = $2) as repeated,
   exists (
@@ -33,6 +37,7 @@ interface RetryRow {
   readonly agent: string;
   readonly model: string;
   readonly message: string | null;
+  readonly parts: readonly PartRow[] | null;
   readonly is_trial: boolean;
   readonly repeated: boolean;
   readonly followed: boolean;
@@ -45,6 +50,7 @@ export interface RetriedRequest {
   readonly agentType: string;
   readonly model: string;
   readonly deadlineSeconds: number;
+  readonly parts: MessagePart[];
 }
 
 /**
@@ -73,5 +79,6 @@ export async function readRetry(
     agentType: row.agent,
     model: row.model,
     deadlineSeconds: row.deadline_seconds,
+    parts: (row.parts ?? []).map(toPart),
   };
 }
