@@ -74,14 +74,13 @@ export function startConversation(deps: {
     guarded(logger, "idempotency keys", () => pruneIdempotencyKeys(pool)),
     pruneMs,
   ).unref();
-  const onChanged = () => feed.changed();
   const deciderNames = createDeciderNames({ tokens: deps.tokens, logger });
   const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool), deciderNames };
   const nameKeys = createKeyNames({ tokens: deps.tokens, logger });
   const conversations = conversationHandlers({ users, idempotency, nameKeys });
   return {
     mounts: [
-      mount(ConversationService, telling(conversations, ["deleteConversation"], onChanged)),
+      mount(ConversationService, telling(conversations, ["deleteConversation"], feed)),
       mount(RunAdminService, runAdminHandlers({ pool, nameKeys })),
       mount(RunStepService, runStepHandlers({ users })),
       mount(
@@ -89,7 +88,7 @@ export function startConversation(deps: {
         telling(
           journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker }),
           ["beginRun", "commitRun", "decideApprovals", "claimRun", "cancelRun", "resumeRun", "abandonRun"],
-          onChanged,
+          feed,
         ),
       ),
       mount(DecisionAuditService, decisionAuditHandlers({ pool })),

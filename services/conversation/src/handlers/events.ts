@@ -57,7 +57,7 @@ export function eventHandlers(feed: EventFeed): ServiceImpl<typeof EventService>
 }
 
 /** Handlers that tell of each call that may have changed something, after it. */
-export function telling<H extends object>(handlers: H, names: readonly (keyof H)[], onChanged: () => void): H {
+export function telling<H extends object>(handlers: H, names: readonly (keyof H)[], feed: Pick<EventFeed, "changed">): H {
   const told = { ...handlers };
   for (const name of names) {
     const handler = handlers[name];
@@ -66,7 +66,7 @@ export function telling<H extends object>(handlers: H, names: readonly (keyof H)
       try {
         return await handler.apply(told, args);
       } finally {
-        onChanged();
+        feed.changed();
       }
     }) as never;
   }
