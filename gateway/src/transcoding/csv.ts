@@ -44,9 +44,9 @@ function columnsOf(output: DescMessage, name: string): string[] {
 export function csvWriter(output: DescMessage, name: string): (response: JsonValue) => Table {
   const columns = columnsOf(output, name);
   return (response) => {
-    const { [name]: rows = [], next_cursor: nextCursor = "" } = response as Record<string, JsonValue>;
+    const { [name]: rows = [], next_cursor: cursor } = response as Record<string, JsonValue>;
     const lines = (rows as Record<string, JsonValue>[]).map((row) => columns.map((column) => cellOf(row[column])).join(","));
-    return { text: [columns.join(","), ...lines, ""].join("\r\n"), nextCursor: String(nextCursor) };
+    return { text: [columns.join(","), ...lines, ""].join("\r\n"), nextCursor: typeof cursor === "string" ? cursor : "" };
   };
 }
 
