@@ -69,6 +69,8 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
   ],
   // Tools belong to no tenant.
   tool_name: [],
+  // A filter of lists, which hold the caller's runs alone.
+  token_id: [],
   webhook_id: [(stage, owner) => webhook(stage, owner, "webhook_id")],
   delivery_id: [(stage, owner) => webhook(stage, owner, "delivery_id")],
   api_key_id: [
