@@ -38,6 +38,8 @@ export interface Caller {
   readonly audit: Client<typeof AuditService>;
   /** The token service as the orchestrator calls it. */
   readonly runTokens: Client<typeof TokenService>;
+  /** The token service as the conversation service calls it. */
+  readonly keyNames: Client<typeof TokenService>;
 }
 
 /** A user who has logged in. */
@@ -124,6 +126,7 @@ export async function startAuthFixture(env: Record<string, string> = {}, given?:
       tokens: createClient(TokenService, transport),
       audit: createClient(AuditService, transport),
       runTokens: createClient(TokenService, transportAs("agent-orchestrator", headers)),
+      keyNames: createClient(TokenService, transportAs("conversation", headers)),
     };
   };
   const anonymous = (address = "192.0.2.1", agent = "") =>

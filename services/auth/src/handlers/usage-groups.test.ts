@@ -65,6 +65,12 @@ test.each([
   expect(total?.requests).toBe(5n);
 });
 
+test("the names of API keys are told to other services, those of sessions are not, nor of keys that there are none", async () => {
+  const tokenIds = [keyId, person.identity.tokenId, crypto.randomUUID()];
+  expect((await person.keyNames.nameApiKeys({ tokenIds })).names).toEqual({ [keyId]: "=ci" });
+  expect((await person.keyNames.nameApiKeys({})).names).toEqual({});
+});
+
 test("groups that usage of one user does not have are refused", async () => {
   for (const groupBy of [["user"], ["day", "day"], ["cost_micros"]])
     expect([groupBy, await refusalOf(person.usage.getUsage({ groupBy }))]).toEqual([groupBy, "INVALID_REQUEST"]);
