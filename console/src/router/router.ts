@@ -43,6 +43,9 @@ export function guardLeaving(guard: Guard): () => void {
 /** Whether all guards let the page go. */
 const mayLeave = () => [...guards].every((guard) => guard());
 
+/** Keeps the position when the person has stopped scrolling. */
+let keeping: ReturnType<typeof setTimeout> | undefined;
+
 function keepScroll(): void {
   history.replaceState({ ...history.state, scroll: scrollY }, "");
 }
@@ -62,6 +65,7 @@ export function navigate(href: string, { replace = false }: { replace?: boolean 
   if (replace) history.replaceState(history.state, "", target);
   else {
     keepScroll();
+    clearTimeout(keeping);
     at += 1;
     history.pushState({ at }, "", target);
     entries += 1;
@@ -154,6 +158,9 @@ export function startRouter(): void {
     }
     at = to;
     entries += 1;
+    // From here on the page changes its length: nothing is kept until the position of this entry is restored.
+    clearTimeout(keeping);
+    restoring = new AbortController();
     place.value = here();
   });
   addEventListener("beforeunload", (event) => {
@@ -161,10 +168,9 @@ export function startRouter(): void {
   });
   addEventListener("pagehide", keepScroll);
   // Before a step back or forward nobody asks: the position is kept while the person reads.
-  let timer: ReturnType<typeof setTimeout> | undefined;
   const keepSoon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
+    clearTimeout(keeping);
+    keeping = setTimeout(() => {
       if (restoring.signal.aborted) keepScroll();
     }, 150);
   };
