@@ -11,7 +11,14 @@ import type { IdleClients, IdleRequest, OpenStreams } from "./idle-clients.ts";
 import type { ReplicatedMesh } from "./replicated-mesh.ts";
 
 /** The kinds of streams in which nothing happens. */
-export const idleKinds = ["run events", "run events, Connect", "run events, gRPC", "turns", "completions"] as const;
+export const idleKinds = [
+  "run events",
+  "run events, Connect",
+  "run events, gRPC",
+  "user events",
+  "turns",
+  "completions",
+] as const;
 export type IdleKind = (typeof idleKinds)[number];
 
 /** Cost and outcome of idle streams. */
@@ -93,6 +100,8 @@ function requestFor(kind: IdleKind, runId: string | undefined, paddingBytes: num
         body: Buffer.concat([head, message]).toString("base64"),
       };
     }
+    case "user events":
+      return { method: "GET", path: "/v1/events" };
     case "turns": {
       const body = json({ message: held, stream: true });
       return { method: "POST", path: "/v1/conversations", contentType: "application/json", body };
@@ -145,7 +154,7 @@ export async function holdIdleStreams(mesh: ReplicatedMesh, options: IdleOptions
   await api.register(email, "correct-horse-battery");
   const { accessToken: token } = await api.login(email, "correct-horse-battery");
   const account = { baseUrl, token };
-  const measured = mesh.replicas.filter(({ name }) => /^(gateway|agent-orchestrator)/.test(name));
+  const measured = mesh.replicas.filter(({ name }) => /^(gateway|conversation|agent-orchestrator)/.test(name));
   const memory = async () => new Map(await Promise.all(measured.map(async (one) => [one.name, await one.memory()] as const)));
   const isOfRuns = kind.startsWith("run events");
   const runs = isOfRuns ? await startSilentRuns(account, Math.min(streams, maxRuns)) : [];
