@@ -28,6 +28,7 @@ const routes: Readonly<Record<string, Route>> = {
   keys: { load: () => import("../pages/keys/keys.tsx"), nav: "keys" },
   "keys/new": { load: () => import("../pages/keys/new-key.tsx"), nav: "keys" },
   "keys/:id": { load: () => import("../pages/keys/key.tsx"), nav: "keys" },
+  usage: { load: () => import("../pages/usage/usage.tsx"), nav: "usage" },
   webhooks: { load: () => import("../pages/webhooks/webhooks.tsx"), nav: "webhooks" },
   "webhooks/new": { load: () => import("../pages/webhooks/new-webhook.tsx"), nav: "webhooks" },
   "webhooks/:id": { load: () => import("../pages/webhooks/webhook.tsx"), nav: "webhooks" },
