@@ -39,7 +39,7 @@ export const races: SecurityBreakages = {
   "login-checks-password": {
     file: "services/auth/src/store/sessions.ts",
     changes: [
-      { from: "and is_active and password_hash = $18 for share", to: "and is_active and $18::text is not null for share" },
+      { from: "and is_active and password_hash = $20 for share", to: "and is_active and $20::text is not null for share" },
     ],
     suite: order,
     test: "old password",
