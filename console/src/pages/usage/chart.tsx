@@ -19,7 +19,6 @@ function useDrawing(days: readonly string[], series: readonly Series[], axisText
     return () => media.removeEventListener("change", change);
   }, []);
   const looks = JSON.stringify([days, series, chosen, isDark]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `looks` stands for the days, the series and the colours.
   useEffect(() => {
     let isLeft = false;
     let drawn: DrawnChart | undefined;

@@ -4,7 +4,7 @@ import { csvCell } from "../../ui/blobs.ts";
 
 /** A row of the report. Servers of earlier releases tell neither the key's name nor whether there was a price. */
 export type UsageRow = ApiRow & { readonly key_name?: string; readonly priced?: boolean };
-/** What the report is grouped by. */
+/** A grouping of the report. */
 export type Grouping = "model" | "key";
 
 /** Sums of usage. */

@@ -12,6 +12,8 @@ const row = (day: string, model: string, cost_usd: number, more: Partial<UsageRo
   completion_tokens: 5,
   cost_usd,
   estimated_tokens: 0,
+  key_name: "",
+  priced: true,
   ...more,
 });
 

@@ -138,7 +138,7 @@ function Charts({ rows, range, by }: { readonly rows: readonly UsageRow[]; reado
   );
 }
 
-/** What models cost: by day, and by model or key. */
+/** The cost and use of models: by day, and by model or key. */
 export default function UsagePage() {
   const by = groupingOf(query.value);
   const range = rangeOf(query.value, minuteClock.value);

@@ -67,8 +67,8 @@ test.each([
 
 test("the names of API keys are told to other services, those of sessions are not, nor of keys that there are none", async () => {
   const tokenIds = [keyId, person.identity.tokenId, crypto.randomUUID()];
-  expect((await person.keyNames.nameApiKeys({ tokenIds })).names).toEqual({ [keyId]: "=ci" });
-  expect((await person.keyNames.nameApiKeys({})).names).toEqual({});
+  expect((await person.keyNames.nameCredentials({ tokenIds })).apiKeys).toMatchObject([{ id: keyId, name: "=ci" }]);
+  expect((await person.keyNames.nameCredentials({})).apiKeys).toEqual([]);
 });
 
 test("groups that usage of one user does not have are refused", async () => {
