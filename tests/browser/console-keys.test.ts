@@ -33,8 +33,8 @@ describe.skipIf(executable === undefined)("keys and usage", () => {
     model = await startPacedModel();
     stage = await startConsoleStage(executable as string, {
       LLM_BASE_URL: model.url,
-      LLM_MODELS: "paced",
-      MODEL_PRICES: JSON.stringify({ paced: { input: 1, output: 2 } }),
+      LLM_DEFAULT_MODEL: "paced",
+      MODEL_PRICES: JSON.stringify({ paced: { input: 100, output: 200 } }),
     });
     account = await stage.register("keys@shop.test");
   }, 90_000);
@@ -92,15 +92,16 @@ describe.skipIf(executable === undefined)("keys and usage", () => {
     const { page, problems } = await browser.logIn(other, "usage");
     await page.getByText("No model was called in these days.").waitFor();
     await stage.call("POST", "/v1/conversations", other.token, { message: "say 3" });
-    type Usage = { total: { requests: number; prompt_tokens: number; completion_tokens: number } };
+    type Usage = { total: { requests: number; prompt_tokens: number; completion_tokens: number; cost_usd: number } };
     const usageOf = () => stage.call<Usage>("GET", "/v1/usage", other.token);
     await expect.poll(async () => (await usageOf()).total.requests, { timeout: 15_000 }).toBeGreaterThan(0);
     const { total } = await usageOf();
+    expect(total.cost_usd).toBeGreaterThan(0);
     const asked: string[] = [];
     page.on("request", (request) => asked.push(request.url()));
-    await page.getByRole("button", { name: "Last 7 days" }).click();
+    await page.getByRole("button", { name: "7 d", exact: true }).click();
     const tokens = total.prompt_tokens + total.completion_tokens;
-    await page.getByText(new RegExp(`${tokens} tokens · ${total.requests} requests? · .*UTC days`)).waitFor();
+    await page.getByText(new RegExp(`US\\$0\\.\\d+ · ${tokens} tokens · ${total.requests} requests? · .*UTC days`)).waitFor();
     expect(asked.filter((url) => url.includes("/v1/usage"))).toHaveLength(1);
     await expect.poll(() => page.locator(".chart canvas").count()).toBe(3);
     const drawn = await page.locator(".chart canvas").evaluateAll((all) =>

@@ -8,7 +8,7 @@ import { shortDay } from "./usage-range.ts";
 const height = 160;
 
 /** Draws again when the colours change. */
-function useDrawing(days: readonly string[], series: readonly Series[], axisText: (value: number) => string) {
+function useDrawing(days: readonly string[], series: readonly Series[], axisText: (value: number) => string, areWhole: boolean) {
   const box = useRef<HTMLDivElement>(null);
   const chosen = theme.value;
   const [isDark, setDark] = useState(() => matchMedia("(prefers-color-scheme: dark)").matches);
@@ -25,7 +25,7 @@ function useDrawing(days: readonly string[], series: readonly Series[], axisText
     const sizes = new ResizeObserver(() => drawn?.resize(box.current?.clientWidth ?? 1));
     void import("./draw-chart.ts").then(({ drawChart }) => {
       if (isLeft || box.current === null) return;
-      drawn = drawChart(box.current, days.map(shortDay), series, axisText, height);
+      drawn = drawChart(box.current, days.map(shortDay), series, axisText, areWhole, height);
       sizes.observe(box.current);
     });
     return () => {
@@ -44,9 +44,11 @@ export function Chart(props: {
   readonly series: readonly Series[];
   readonly valueText: (value: number) => string;
   readonly axisText: (value: number) => string;
+  /** The axis has whole numbers only. */
+  readonly areWhole?: boolean;
 }) {
-  const { title, days, series, valueText, axisText } = props;
-  const box = useDrawing(days, series, axisText);
+  const { title, days, series, valueText, axisText, areWhole = false } = props;
+  const box = useDrawing(days, series, axisText, areWhole);
   const [isTable, setTable] = useState(false);
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   const parts = series.map(({ name, values }) => `${name} ${valueText(sum(values))}`).join(", ");

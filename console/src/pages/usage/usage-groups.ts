@@ -131,6 +131,17 @@ export function stacked(series: readonly Series[]): number[][] {
   return sums;
 }
 
+/** The distance of the ticks of an axis that has three of them above 0: 1, 2 or 5 with zeros, so that all bars fit. */
+export function tickStep(top: number, areWhole: boolean): number {
+  if (!(top > 0)) return 1;
+  const least = top / 3;
+  const power = Math.floor(Math.log10(least));
+  // Above 0 as a product and below 1 as a quotient: 0.3 and not 0.30000000000000004.
+  const scaled = (digit: number) => (power < 0 ? digit / 10 ** -power : digit * 10 ** power);
+  const step = [1, 2, 5, 10].map(scaled).find((size) => size >= least * (1 - 1e-9)) ?? scaled(10);
+  return areWhole ? Math.max(1, step) : step;
+}
+
 /** A cost in words, also where some or all of the models have no price. */
 export function costOf({ cost, isPriced, requests }: UsageSum): string {
   if (isPriced || requests === 0) return moneyText(cost);

@@ -1,5 +1,16 @@
 import { expect, test } from "vitest";
-import { costOf, csvOf, groupsOf, seriesOf, sorted, stacked, sumOf, tokenSeries, type UsageRow } from "./usage-groups.ts";
+import {
+  costOf,
+  csvOf,
+  groupsOf,
+  seriesOf,
+  sorted,
+  stacked,
+  sumOf,
+  tickStep,
+  tokenSeries,
+  type UsageRow,
+} from "./usage-groups.ts";
 import { daysOf, lastDays, rangeOf } from "./usage-range.ts";
 
 const now = new Date("2026-03-02T23:30:00Z");
@@ -82,4 +93,9 @@ test("the file has a line for each day and group, and no formulas", () => {
   expect(csvOf(rows, "model")).toBe(
     'day,model,requests,tokens_in,tokens_out,cost_usd\r\n2026-03-01,"free, model",1,10,5,\r\n2026-03-02,\'=cmd(),2,20,10,0.3\r\n',
   );
+});
+
+test("three round ticks are enough for the highest bar", () => {
+  expect([1, 3, 4, 15, 29_999, 30_001].map((top) => tickStep(top, true))).toEqual([1, 1, 2, 5, 10_000, 20_000]);
+  expect([0, 0.00002, 0.3, 0.9, 12.4].map((top) => tickStep(top, false))).toEqual([1, 0.00001, 0.1, 0.5, 5]);
 });

@@ -50,7 +50,7 @@ function Filters({ range, by }: { readonly range: UsageRange; readonly by: Group
             type="button"
             class="button"
             aria-pressed={isShown(days)}
-            aria-label={`Last ${days} days`}
+            title={`Last ${days} days`}
             onClick={() => setQuery({ ...lastDays(days, minuteClock.value) }, { push: true })}
           >
             {days} d
@@ -110,29 +110,37 @@ function Charts({ rows, range, by }: { readonly rows: readonly UsageRow[]; reado
     range,
     rows.map(({ day }) => day),
   );
-  const money = (value: number) => moneyText(Number(value.toPrecision(3)));
   return (
     <div class="charts">
-      <Chart
-        title="Cost per day"
-        days={days}
-        series={seriesOf(rows, days, by, ({ cost_usd }) => cost_usd)}
-        valueText={moneyText}
-        axisText={money}
-      />
+      {rows.some(({ cost_usd }) => cost_usd > 0) ? (
+        <Chart
+          title="Cost per day"
+          days={days}
+          series={seriesOf(rows, days, by, ({ cost_usd }) => cost_usd)}
+          valueText={(value) => moneyText(value)}
+          axisText={(value) => moneyText(value)}
+        />
+      ) : (
+        <section class="card chart" aria-label="Cost per day">
+          <h2>Cost per day</h2>
+          <p>{costOf(sumOf(rows))}</p>
+        </section>
+      )}
       <Chart
         title="Tokens per day"
         days={days}
         series={tokenSeries(rows, days)}
         valueText={numberText}
-        axisText={(value) => shortNumber(value)}
+        axisText={shortNumber}
+        areWhole
       />
       <Chart
         title="Requests per day"
         days={days}
         series={seriesOf(rows, days, by, ({ requests }) => requests)}
         valueText={numberText}
-        axisText={(value) => shortNumber(value)}
+        axisText={shortNumber}
+        areWhole
       />
     </div>
   );
