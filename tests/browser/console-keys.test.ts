@@ -114,10 +114,12 @@ describe.skipIf(executable === undefined)("keys and usage", () => {
     expect(drawn).toEqual([true, true, true]);
     await page.getByRole("button", { name: "Tokens per day: show as table" }).click();
     await expect.poll(() => page.getByRole("region", { name: "Tokens per day, as table" }).locator("tbody tr").count()).toBe(7);
-    await page
-      .getByRole("button", { name: /^Requests/ })
-      .first()
-      .waitFor();
+    await page.getByRole("button", { name: "Requests", exact: true }).click();
+    await page.locator("th[aria-sort=descending]", { hasText: "Requests" }).waitFor();
+    await page.getByRole("link", { name: "paced", exact: true }).click();
+    await page.waitForURL(/only=paced/);
+    await page.getByRole("link", { name: "Show all" }).click();
+    await page.getByRole("link", { name: "Show all" }).waitFor({ state: "detached" });
     await page.getByLabel("By", { exact: true }).selectOption("key");
     await page.waitForURL(/by=key/);
     expect(asked.filter((url) => url.includes("/v1/usage"))).toHaveLength(1);
