@@ -1,9 +1,7 @@
-import type { UsageRow as ApiRow } from "../../api/types.ts";
+import type { UsageRow } from "../../api/types.ts";
 import { moneyText } from "../../format/money.ts";
 import { csvCell } from "../../ui/blobs.ts";
 
-/** A row of the report. Servers of earlier releases tell neither the key's name nor whether there was a price. */
-export type UsageRow = ApiRow & { readonly key_name?: string; readonly priced?: boolean };
 /** A grouping of the report. */
 export type Grouping = "model" | "key";
 
@@ -45,14 +43,14 @@ function added(sum: UsageSum, row: UsageRow): UsageSum {
     tokensIn: sum.tokensIn + row.prompt_tokens,
     tokensOut: sum.tokensOut + row.completion_tokens,
     cost: sum.cost + row.cost_usd,
-    isPriced: sum.isPriced && (row.priced ?? row.cost_usd > 0),
+    isPriced: sum.isPriced && row.priced,
   };
 }
 
 /** The sum of rows. */
 export const sumOf = (rows: readonly UsageRow[]): UsageSum => rows.reduce(added, nothing);
 
-/** The group of a row. The sessions of logins, which have no name, are one group where the server tells names. */
+/** The group of a row. The sessions of logins, which have no name, are one group. */
 export function groupIdOf(row: UsageRow, by: Grouping): string {
   if (by === "model") return row.model;
   return row.key_name === "" ? "logins" : row.token_id;
@@ -60,8 +58,7 @@ export function groupIdOf(row: UsageRow, by: Grouping): string {
 
 function nameOf(row: UsageRow, by: Grouping): string {
   if (by === "model") return row.model;
-  if (row.key_name === "") return "Logins";
-  return row.key_name ?? `${row.token_id.slice(0, 4)}…${row.token_id.slice(-4)}`;
+  return row.key_name === "" ? "Logins" : row.key_name;
 }
 
 /** The groups of rows: the highest cost first, then the most tokens. */

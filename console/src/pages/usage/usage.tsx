@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { api } from "../../api/request.ts";
 import { useResource } from "../../api/resource.ts";
+import type { UsageRow } from "../../api/types.ts";
 import { countText, moneyText, numberText, shortNumber } from "../../format/money.ts";
 import { hrefOf, query, setQuery } from "../../router/router.ts";
 import { download } from "../../ui/blobs.ts";
@@ -24,7 +25,6 @@ import {
   sumOf,
   tokenSeries,
   type UsageGroup,
-  type UsageRow,
 } from "./usage-groups.ts";
 import { daysOf, lastDays, rangeLengths, rangeOf, rangeText, type UsageRange } from "./usage-range.ts";
 
@@ -148,12 +148,16 @@ function Charts({ rows, range, by }: { readonly rows: readonly UsageRow[]; reado
 
 /** The cost and use of models: by day, and by model or key. */
 export default function UsagePage() {
-  const by = groupingOf(query.value);
+  const chosen = groupingOf(query.value);
   const range = rangeOf(query.value, minuteClock.value);
   const only = query.value.get("only");
-  const { data, error, reload, isLoading } = useResource(`usage:${range.from}:${range.to}`, (signal) =>
-    api("GET /v1/usage", { signal, query: { start: range.from, end: range.to } }),
-  );
+  const { data, error, reload, isLoading } = useResource(`usage:${range.from}:${range.to}:${chosen}`, async (signal) => {
+    const group_by = ["day", chosen === "key" ? "credential" : "model"] as const;
+    const { usage } = await api("GET /v1/usage", { signal, query: { start: range.from, end: range.to, group_by } });
+    return { usage, by: chosen };
+  });
+  // The former report stays, with its own grouping, until the next one is here.
+  const by = data?.by ?? chosen;
   const all: readonly UsageRow[] = data?.usage ?? [];
   const groups = groupsOf(all, by);
   const shown = groups.find(({ id }) => id === only);
@@ -170,7 +174,7 @@ export default function UsagePage() {
       <PageHead title="Usage" sentence={data === undefined ? undefined : sentence}>
         {rows.length > 0 && <Button onClick={() => download("usage.csv", csvOf(rows, by), "text/csv")}>Download CSV</Button>}
       </PageHead>
-      <Filters range={range} by={by} />
+      <Filters range={range} by={chosen} />
       {error !== undefined && <ErrorBox error={error} onRetry={reload} />}
       {data === undefined && error === undefined && <Loading what="usage" />}
       {data !== undefined && all.length === 0 && (
