@@ -1,16 +1,6 @@
 import { expect, test } from "vitest";
 import type { UsageRow } from "../../api/types.ts";
-import {
-  costOf,
-  csvOf,
-  groupsOf,
-  seriesOf,
-  sorted,
-  stacked,
-  sumOf,
-  tickStep,
-  tokenSeries,
-} from "./usage-groups.ts";
+import { costOf, csvOf, groupsOf, seriesOf, sorted, stacked, sumOf, tickStep, tokenSeries } from "./usage-groups.ts";
 import { daysOf, lastDays, rangeOf } from "./usage-range.ts";
 
 const now = new Date("2026-03-02T23:30:00Z");
@@ -24,7 +14,7 @@ const row = (day: string, model: string, cost_usd: number, more: Partial<UsageRo
   cost_usd,
   estimated_tokens: 0,
   key_name: "",
-  priced: true,
+  priced: cost_usd > 0,
   ...more,
 });
 
