@@ -32,6 +32,12 @@ const routes: Readonly<Record<string, Route>> = {
   webhooks: { load: () => import("../pages/webhooks/webhooks.tsx"), nav: "webhooks" },
   "webhooks/new": { load: () => import("../pages/webhooks/new-webhook.tsx"), nav: "webhooks" },
   "webhooks/:id": { load: () => import("../pages/webhooks/webhook.tsx"), nav: "webhooks" },
+  "admin/users": { load: () => import("../pages/admin/users.tsx"), nav: "admin/users" },
+  "admin/users/:id": { load: () => import("../pages/admin/user.tsx"), nav: "admin/users" },
+  "admin/invites": { load: () => import("../pages/admin/invites.tsx"), nav: "admin/invites" },
+  "admin/signing-keys": { load: () => import("../pages/admin/signing-keys.tsx"), nav: "admin/signing-keys" },
+  "admin/audit": { load: () => import("../pages/admin/audit.tsx"), nav: "admin/audit" },
+  "admin/system": { load: () => import("../pages/admin/system.tsx"), nav: "admin/system" },
   account: { load: () => import("../pages/account/account.tsx") },
 };
 
