@@ -13,6 +13,7 @@ import { refusalOf } from "../../ui/refusal.ts";
 import { Empty, ErrorBox, Loading } from "../../ui/states.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { Time } from "../../ui/time.tsx";
+import { verificationText } from "./words.ts";
 
 const logs = [
   ["auth", "accounts and credentials"],
@@ -33,12 +34,6 @@ const columns: readonly Column<AuditEntry>[] = [
     cell: ({ details }) => <code dir="auto">{JSON.stringify(details ?? {}).slice(0, 120)}</code>,
   },
 ];
-
-/** A verification in words: `1,204 entries, whole`, or the first broken entry. */
-export function verificationText({ entries, broken_at, fault }: AuditVerification): string {
-  if (broken_at === 0) return `${numberText(entries)} entries, whole`;
-  return `Entry ${numberText(broken_at)} is broken: ${fault}. The ${numberText(entries)} entries before it are whole.`;
-}
 
 function Verification({ log }: { readonly log: Log }) {
   const [result, setResult] = useState<AuditVerification>();

@@ -13,13 +13,7 @@ import { Empty, ErrorBox, Loading } from "../../ui/states.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { minuteClock, Time } from "../../ui/time.tsx";
 import { toast } from "../../ui/toasts.tsx";
-
-/** The state of an invite. */
-export function inviteState({ used_at, revoked_at, expires_at }: Invite, now: Date): "open" | "used" | "revoked" | "expired" {
-  if (used_at !== null) return "used";
-  if (revoked_at !== null) return "revoked";
-  return expires_at !== null && new Date(expires_at) <= now ? "expired" : "open";
-}
+import { inviteState } from "./words.ts";
 
 /** Invites to register, for admins. */
 export default function InvitesPage() {

@@ -1,7 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { api } from "../../api/request.ts";
 import { useResource } from "../../api/resource.ts";
-import type { GetSystemResponse, SystemPart, SystemReplica } from "../../api/types.ts";
+import type { SystemPart, SystemReplica } from "../../api/types.ts";
 import { bytesText, countText } from "../../format/money.ts";
 import { roughSpan, spanText } from "../../format/time.ts";
 import { Copy } from "../../ui/copy.tsx";
@@ -9,6 +9,7 @@ import { PageHead } from "../../ui/page.tsx";
 import { ErrorBox, Loading } from "../../ui/states.tsx";
 import { StatusWord } from "../../ui/status-word.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
+import { troublesOf } from "./words.ts";
 
 const refreshMs = 10_000;
 
@@ -44,21 +45,6 @@ const columns: readonly Column<ReplicaRow>[] = [
   { name: "lag", label: "Loop lag", isNumber: true, cell: ({ replica }) => `${replica.loop_lag_ms} ms` },
   { name: "memory", label: "Memory", isNumber: true, cell: ({ replica }) => bytesText(replica.memory_bytes) },
 ];
-
-/** The things that are not well, one sentence each. */
-export function troublesOf({ parts, stores }: GetSystemResponse): string[] {
-  const silent = parts.flatMap(({ name, status, replicas }) => {
-    const quiet = replicas.filter(({ is_silent }) => is_silent).length;
-    if (quiet > 0) return [`${name}: ${countText(quiet, "replica is", "replicas are")} silent.`];
-    return status === "ready" ? [] : [`${name}: ${status}.`];
-  });
-  const away = stores.filter(({ status }) => status !== "ready").map(({ name, status }) => `${name}: ${status}.`);
-  const breakers = parts
-    .flatMap(({ replicas }) => replicas.flatMap(({ breakers: all }) => all))
-    .filter(({ state }) => state !== "closed")
-    .map(({ provider, model, state }) => `Model ${model} at ${provider}: breaker ${state}.`);
-  return [...silent, ...away, ...new Set(breakers)];
-}
 
 /** The parts of the system, their figures and the stores, for admins. */
 export default function SystemPage() {

@@ -1,7 +1,5 @@
 import { expect, test } from "vitest";
-import { verificationText } from "./audit.tsx";
-import { inviteState } from "./invites.tsx";
-import { troublesOf } from "./system.tsx";
+import { inviteState, troublesOf, verificationText } from "./words.ts";
 
 test("an invite is open until it is used, revoked or over", () => {
   const now = new Date("2026-06-01T00:00:00Z");
