@@ -85,6 +85,9 @@ const startRun = async ({ call, admin }: Stage, message: object) => {
 };
 
 const waitsForPerson = ["/approve", "/cancel", "/decision"];
+/** Operations whose streams do not end by themselves. */
+export const endless: ReadonlySet<string> = new Set(["get /v1/events"]);
+
 const messageFor = (operation: string) => (waitsForPerson.some((end) => operation.endsWith(end)) ? askToSend : question);
 
 const makeWebhook: Make = async (stage) => {
@@ -106,7 +109,13 @@ const makers: Readonly<Record<string, Make>> = {
     conversation_id: (await startRun(stage, question)).conversation_id,
     sequence_number: "1",
   }),
-  run_id: async (stage, operation) => ({ run_id: (await startRun(stage, messageFor(operation))).id }),
+  run_id: async (stage, operation) => {
+    const isRetry = operation.endsWith("/retry");
+    const { id } = await startRun(stage, isRetry ? askToSend : messageFor(operation));
+    // Only a run that failed or was cancelled is retried.
+    if (isRetry) await stage.call("POST", `/v1/runs/${id}/cancel`, stage.admin, {});
+    return { run_id: id };
+  },
   approval_id: async (stage) => {
     const run = await startRun(stage, askToSend);
     const { approvals } = await stage.call<{ approvals: { id: string; run_id: string }[] }>("GET", "/v1/approvals", stage.admin);
@@ -167,4 +176,14 @@ export function orderedOperations(document: { paths: Record<string, object> }): 
   const first = ["post /v1/auth/register", "post /v1/auth/login"];
   const last = ["post /v1/webhooks", "post /v1/auth/password"];
   return [...first, ...all.filter((one) => !first.includes(one) && !last.includes(one)), ...last];
+}
+
+/** The first events of a stream that goes on for as long as its client stays. */
+export async function firstEvents(response: Response): Promise<string> {
+  let text = "";
+  for await (const piece of response.body ?? []) {
+    text += Buffer.from(piece).toString();
+    if (text.includes("\n\n")) break;
+  }
+  return text;
 }

@@ -62,7 +62,7 @@ export default function ChatPage({ params }: PageProps) {
   const [round, setRound] = useState(0);
   const [isRenaming, setRenaming] = useState(false);
   const conversation = thread.stored.data?.conversation ?? undefined;
-  const title = isNew ? "New chat" : conversation?.title || "Conversation";
+  const title = id === undefined ? "Chat" : isNew ? "New chat" : conversation?.title || "Conversation";
   const refresh = () => {
     setRound((value) => value + 1);
     thread.stored.reload();
