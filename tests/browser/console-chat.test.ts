@@ -18,6 +18,9 @@ const vectors = [
   "[x](data:text/html,<script>alert(1)</script>)",
 ];
 
+/** A decision about one approval, as the console sends it. */
+const decisionRequest = /\/v1\/approvals\/[^/]+\/decision$/;
+
 describe.skipIf(executable === undefined)("chat and inbox", () => {
   let stage: ConsoleStage;
   let effects: EffectCounter;
@@ -96,7 +99,18 @@ describe.skipIf(executable === undefined)("chat and inbox", () => {
     await once.waitFor();
     await second.getByRole("button", { name: "Reject…" }).click();
     await second.getByLabel("Reason, told to the model").fill("too late");
-    await Promise.all([once.click(), second.getByRole("button", { name: "Reject", exact: true }).click()]);
+    const { promise: bothDecided, resolve: release } = Promise.withResolvers<void>();
+    for (const page of [first, second]) {
+      await page.route(decisionRequest, async (route) => {
+        await bothDecided;
+        await route.continue();
+      });
+    }
+    const held = [first, second].map((page) => page.waitForRequest(decisionRequest));
+    await once.click();
+    await second.getByRole("button", { name: "Reject", exact: true }).click();
+    await Promise.all(held);
+    release();
     const own = /(Approved|Rejected) by you/;
     const theirs = /(Approved|Rejected) by race .*Nothing was sent by you/;
     await Promise.all(
